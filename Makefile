@@ -59,6 +59,7 @@ bench: $(READY)  ## the benchmarks, in about a minute each
 	$(BIN)/python -m benchmarks.startup --quick
 	$(BIN)/python -m benchmarks.quality --quick
 	$(BIN)/python -m benchmarks.robustness --quick
+	$(BIN)/python -m benchmarks.captions --quick
 	$(BIN)/python -m benchmarks.coverage --quick
 	$(BIN)/python -m benchmarks.ingest --quick
 	$(BIN)/python -m benchmarks.scaled_decoding --quick
@@ -69,6 +70,7 @@ bench: $(READY)  ## the benchmarks, in about a minute each
 	$(BIN)/python -m benchmarks.attack_cuts --quick
 	$(BIN)/python -m benchmarks.attack_success --quick
 	$(BIN)/python -m benchmarks.attack_defaults --quick
+	$(BIN)/python -m benchmarks.defences --quick
 	$(BIN)/python -m benchmarks.one_pixel_truth --quick
 	$(BIN)/python -m benchmarks.sigma_zero --quick
 	$(BIN)/python -m benchmarks.training --quick

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from benchmarks.result import finish, run_app
+from benchmarks.result import finish, interval, run_app
 from flows.poisoning import poison
 from mmer_core.config import (
     EncoderConfig,
@@ -173,7 +173,7 @@ def _poisoned(job: PoisonJob, *, clean: bool = False) -> list[MeanOutcome]:
 def _row(one: MeanOutcome) -> dict[str, Any]:
     def shown(name: str) -> str:
         value, low, high = (getattr(one, f"{name}{end}") for end in ("", "_low", "_high"))
-        return _interval(Interval(value, low, high))
+        return interval(Interval(value, low, high))
 
     return {
         "success %": shown("success"),
@@ -181,12 +181,6 @@ def _row(one: MeanOutcome) -> dict[str, Any]:
         "mean recall": shown("metric"),
         "of it lost": shown("metric_loss"),
     }
-
-
-def _interval(found: Interval) -> str:
-    if found.value is None:
-        return "-"
-    return f"{found.value:.1f}" + (f" ({found.low:.1f} to {found.high:.1f})" if found.low is not None else "")
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from cyclopts import App
 
 from flows.output import say
 from flows.terminal import say_table
 from mmer_core.errors import MmerError, sentence
+from mmer_core.heavy import torch
 from mmer_core.record import Interval
+from mmer_core.reporting.table import Table
 
 Row = dict[str, Any]
 _WHOLE = 1000
@@ -37,19 +38,24 @@ def run_app(app: App) -> None:
 def finish(
     name: str, rows: Sequence[Mapping[str, Any]], ratios: Mapping[str, float], json_file: Path | None
 ) -> None:
-    """Print the rows and ratios as tables and, if a file is given, write them as JSON, as `benchmarks.figures` takes it."""
+    """Print the rows and ratios as tables and, if a file is given, write them to it."""
     show(f"benchmarks.{name} on {machine()}", rows)
     for what, ratio in ratios.items():
         say(f"{what}: {ratio:.2f}")
     if json_file is not None:
-        fields = {
-            "name": name,
-            "machine": machine(),
-            "commit": commit(),
-            "rows": list(rows),
-            "ratios": dict(ratios),
-        }
-        json_file.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
+        write(name, rows, ratios, json_file)
+
+
+def write(name: str, rows: Sequence[Mapping[str, Any]], ratios: Mapping[str, float], json_file: Path) -> None:
+    """The rows and ratios as JSON, with machine and commit, as `benchmarks.figures` takes it."""
+    fields = {
+        "name": name,
+        "machine": machine(),
+        "commit": commit(),
+        "rows": list(rows),
+        "ratios": dict(ratios),
+    }
+    json_file.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
 
 
 def kept_rows(name: str, json_file: Path | None) -> list[Row]:
@@ -74,6 +80,19 @@ def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
 def percent(share: Interval) -> str:
     """A share with its interval, in whole percent; a dash where it is not defined."""
     return "-" if share.value is None else f"{share.value:.0f} % ({share.low:.0f} to {share.high:.0f})"
+
+
+def interval(found: Interval) -> str:
+    """A figure with the ends of its interval, where it has them; a dash where it is not defined."""
+    if found.value is None:
+        return "-"
+    return f"{found.value:.1f}" + (f" ({found.low:.1f} to {found.high:.1f})" if found.low is not None else "")
+
+
+def rows_of(table: Table) -> list[Row]:
+    """The rows of a finished table by its columns, of which one without a name is ``what``."""
+    columns = [name or "what" for name in table.columns]
+    return [dict(zip(columns, texts, strict=True)) for texts in table.texts()]
 
 
 def figure(value: object) -> str:

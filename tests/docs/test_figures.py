@@ -59,6 +59,28 @@ def test_what_the_page_of_attacks_says_of_its_tables_is_in_them():
     assert needed["mmer, fewest"] < needed["adv-lib"]
 
 
+def spread(cell: str) -> list[float]:
+    """The numbers of ``−3.7 (−4.9 to −2.4)``, of which only the first may be there."""
+    return [float(number.replace("−", "-")) for number in re.findall(r"[−-]?[0-9.]+", cell)]
+
+
+def test_the_joint_model_writes_the_better_captions():
+    rows = {row["family"]: row for row in figures.read("captions").rows}
+    for column in {*rows["joint"]} - {"family"}:
+        assert spread(rows["joint"][column])[1] > spread(rows["separate"][column])[2]
+
+
+def test_nothing_grew_in_the_hour_of_the_page_on_operations():
+    found = figures.read("soak")
+    assert {row["verdict"] for row in found.rows} <= {"flat", "open"}
+    assert found.ratios["minutes"] >= 59
+    said = " ".join((figures.ROOT / "docs" / "operations.md").read_text("utf-8").split())
+    runs, collections, answers = (
+        found.ratios[name] for name in ("runs", "collections", "answered questions")
+    )
+    assert f"after {runs} runs, {collections} collections and {answers:,} answered questions" in said
+
+
 def test_a_billion_questions_to_ten_million_vectors_take_two_days():
     (row,) = (row for row in figures.read("retrieval-growth").rows if row["vectors"] == 10**7)
     assert 36 < 10**9 / row["batch, 2 threads 1/s"] / 3600 < 60

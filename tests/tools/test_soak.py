@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.soak.page import write
+from benchmarks.result import rows_of
+from tools.soak.page import trends_table, write
 from tools.soak.sampling import FIGURES, Samples, Watched, bytes_in, rows, sampled
 from tools.soak.trends import Bound, Figure, trend
 
@@ -97,3 +98,6 @@ def test_this_process_is_sampled_and_shown(tmp_path: Path) -> None:
     assert page.count("<svg") == 1
     assert all(figure.name in page for figure in FIGURES)
     assert Samples().since(1).hours == []
+    rows = rows_of(trends_table(found))
+    assert [row["what"] for row in rows][:2] == ["memory of the server, MiB", "memory of the worker, MiB"]
+    assert all(row["verdict"] == one.verdict for row, one in zip(rows, found, strict=True))

@@ -7,16 +7,18 @@ file handles, disk and rows of the database are sampled every few seconds. At th
 and a JSON file. The exit code is 1 where something grows by more than is allowed, or something fails.
 """
 
-import json
 import os
 import sys
 import tempfile
 import time
 from dataclasses import asdict
+from json import dumps
 from pathlib import Path
 
 from cyclopts import App
 
+from benchmarks.result import commit, rows_of
+from benchmarks.result import write as write_result
 from flows.output import say
 from flows.terminal import say_table
 from mmer_core.errors import MmerError
@@ -37,6 +39,7 @@ def main(
     every: float | None = None,
     questions: float = 2.0,
     out: Path = Path("soak"),
+    json: Path | None = None,
 ) -> None:
     """Haul, and say what grew.
 
@@ -56,7 +59,10 @@ def main(
         To the service, in a second.
     out:
         Folder for the page and the JSON file.
+    json:
+        File for the table of trends, as benchmarks write theirs, for the documentation.
     """
+    commit()  # kept from now on, as by benchmarks: the checkout may be at another in an hour
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # the haul reports a run that fails
     keep = minutes / 10 if kept is None else kept
     settled = (keep + minutes / 5) / 60
@@ -81,7 +87,10 @@ def main(
     write(out / "soak.html", sentence, found, samples, settled)
     rows = [asdict(one) | {"verdict": one.verdict} for one in found]
     everything = {"sentence": sentence, "troubles": haul.troubles, "trends": rows, "samples": asdict(samples)}
-    (out / "soak.json").write_text(json.dumps(everything, indent=1) + "\n")
+    (out / "soak.json").write_text(dumps(everything, indent=1) + "\n")
+    if json is not None:
+        counts = {"runs": haul.runs, "collections": haul.collections, "answered questions": haul.answers}
+        write_result("soak", rows_of(table), {"minutes": round(samples.hours[-1] * 60, 1), **counts}, json)
     say_table(table.columns, table.texts())
     say(sentence, *haul.troubles, f"{out / 'soak.html'} shows every sample")
     grown = [one.figure.name for one in found if one.verdict == "grows"]
