@@ -41,8 +41,10 @@ class Walk:
                 after = before.copy()
                 chosen = self.rng.choice(len(before), self.exchanged, replace=self.exchanged > len(before))
                 free = np.setdiff1d(np.arange(self.size[0] * self.size[1]), before[:, 0])
-                for column in chosen[: self.rng.integers(0, len(chosen) + 1)]:  # the others stay as they are
-                    after[column] = [self.rng.choice(free), *self.rng.integers(0, 256, 3)]
+                changed = chosen[: self.rng.integers(0, len(chosen) + 1)]  # the others stay as they are
+                places = self.rng.choice(free, len(changed), replace=False)  # a set has each place once
+                for column, place in zip(changed, places, strict=True):
+                    after[column] = [place, *self.rng.integers(0, 256, 3)]
                 rows.append(row), befores.append(before), afters.append(after), columns.append(chosen)
         self.last = rows, afters
         before, after, columns = (torch.from_numpy(np.stack(each)) for each in (befores, afters, columns))
