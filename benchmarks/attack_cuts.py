@@ -35,10 +35,7 @@ _OWN: dict[str, Callable[[], nn.Module]] = {"small": small_network, "efficientne
 @app.default
 def main(
     *,
-    networks: Sequence[str] = (
-        *("small-32", "efficientnet-96", "shufflenet_v2_x1_0-96", "resnet18-64"),
-        "efficientnet-224",
-    ),
+    networks: Sequence[str] = ("small-32", "efficientnet-96", "shufflenet_v2_x1_0-96"),
     pixels: Sequence[int] = (1, 6, 20),
     quick: bool = False,
     json: Path | None = None,

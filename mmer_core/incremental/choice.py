@@ -2,7 +2,7 @@
 
 The estimate counts multiply-adds and moved numbers, and depends only on the network and K. Measured times would
 give different cuts from run to run, and since different orders of summation round differently, a search could take
-another path; ``benchmarks.attack`` compares the estimate with measured times.
+another path.
 """
 
 from collections.abc import Mapping
@@ -13,8 +13,7 @@ from torch import Tensor
 from mmer_core.incremental.lowering import Program
 from mmer_core.incremental.patches import Area, WindowGather
 
-# In multiply-adds, as measured with OpenVINO on one core with AVX-512: of the cuts of seven networks of 32 to 224 pixels a side, for 1
-# to 50 pixels, those that the estimate chooses take 1 % more time than the fastest on average, and 11 % at most.
+# In multiply-adds, as measured with OpenVINO on one core with AVX-512; `benchmarks.attack_cuts` compares the choice with other cuts.
 _DENSE_NUMBER = 40  # writing one number of a dense map and reading it again
 _WINDOW_NUMBER = 140  # gathering or pasting one number of a window
 _CUT_NUMBER = 220  # copying one number of the map at the cut and passing it to another runtime
