@@ -89,6 +89,16 @@ class SeparateRetrievalModel(RetrievalModel):
         self.text_words = nn.Linear(self.width, len(spec.words))
         self.maps = nn.ModuleList(nn.Linear(spec.embedding, spec.embedding) for _ in range(spec.heads))
 
+    @torch.no_grad()
+    def fit_words(self, shares: Tensor) -> None:
+        """Start from what a constant predictor knows: the share of captions that hold each word, ``(W,)`` in 0..1 (both excluded).
+
+        Words are rare. From biases of zero the fastest way to say so is that all embeddings become alike, and then there is
+        nothing left in them to match by.
+        """
+        for predictor in (self.image_words, self.text_words):
+            predictor.bias.copy_(torch.logit(shares))
+
     def own_image_embedding(self, features: Tensor) -> Tensor:
         """``(B, D)``: the image in its own space, before the maps."""
         return self.scale * super().embed_image(features)

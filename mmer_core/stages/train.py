@@ -45,7 +45,14 @@ def _identity(
     if not (kind.captioned and training.decoder):
         training = training.without_decoder()
     identity = {"training": training.filled(kind.schedule), "model": _filled(model, kind)}
-    return identity | ({"start": "probe"} if kind.labelled else {})
+    return identity | _start(model, kind)
+
+
+def _start(model: ModelConfig, kind: TaskKind[Any]) -> dict[str, str]:
+    """What a training starts from, where that was something else in earlier versions."""
+    if kind.labelled:
+        return {"start": "probe"}
+    return {"start": "word shares"} if model.family == "separate" else {}
 
 
 def _filled(model: ModelConfig, kind: TaskKind[Any]) -> ModelConfig:

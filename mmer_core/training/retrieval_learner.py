@@ -48,7 +48,9 @@ class RetrievalLearner(DrawsAlone):
         )  # those of an image beside each other
         self._ends = counts.cumsum(0)
         if isinstance(model, models.SeparateRetrievalModel):
-            self._words = word_columns(train.captions, model.words).to(train.images.device)
+            columns = word_columns(train.captions, model.words)
+            model.fit_words(word_shares(columns, len(model.words)))
+            self._words = columns.to(train.images.device)
         self.decoder: decoders.CaptionDecoder | None = None
         if config.decoder:
             self._decode(config.decoder, config)
@@ -185,6 +187,13 @@ def word_columns(captions: list[str], words: tuple[str, ...]) -> Tensor:
     columns = np.full((len(captions), max(1, held.max(initial=0))), len(words), np.int16)
     columns[np.arange(columns.shape[1]) < held[:, None]] = counts.indices
     return torch.from_numpy(columns)
+
+
+def word_shares(columns: Tensor, words: int) -> Tensor:
+    """``(W,)`` the share of captions that hold each word, from their ``columns (T, M)``; as if one more caption held it and one
+    more did not (Laplace's rule of succession), so that no share is 0 or 1."""
+    holding = torch.bincount(columns.flatten().long(), minlength=words + 1)[:words]
+    return (holding + 1) / (len(columns) + 2)
 
 
 def word_targets(columns: Tensor, words: int) -> Tensor:

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from mmer_core.errors import ConfigError, DatasetError
 from mmer_core.models import build_model
 from mmer_core.objectives import CATEGORY_OBJECTIVES, CONTINUOUS_OBJECTIVES, CONTRASTIVE_OBJECTIVES
+from mmer_core.training.data import RetrievalData
 from mmer_core.training.emotion_learner import EmotionLearner
 from mmer_core.training.loop import fit
 from mmer_core.training.retrieval_learner import RetrievalLearner, vocabulary, word_columns, word_targets
@@ -143,6 +144,34 @@ def test_separate_retrieval_learns_words_in_each_modality_and_a_map_between():
         "text_words": {"text", "text_words"},
         "contrastive": {"maps", "logit_scale"},
     }
+
+
+def test_words_start_from_how_many_captions_hold_them():
+    data = retrieval_data(40, 0)
+    one = RetrievalLearner(build_model(spec("retrieval", "separate")), data, data, config())
+    held = [sum(word in caption.split() for caption in data.captions) for word in WORDS]
+    expected = torch.tensor([(count + 1) / (len(data.captions) + 2) for count in held])
+    for predictor in (one.model.image_words, one.model.text_words):
+        torch.testing.assert_close(predictor.bias.sigmoid(), expected)
+
+
+def test_rare_words_do_not_make_all_embeddings_of_a_separate_space_alike():
+    """From biases of zero, all of them went the one way that says of every word that it is rare."""
+    rng = np.random.default_rng(0)
+    about = rng.integers(100, size=1000)  # of each photo, the one of 100 words that its caption holds
+    seen = np.random.default_rng(1).normal(size=(100, 40))[about]
+    images, texts = (torch.from_numpy(seen + 0.3 * rng.normal(size=seen.shape)).float() for _ in range(2))
+    words = tuple(f"w{number:02}" for number in range(100))
+    data = RetrievalData(images, texts, torch.arange(1000), [words[number] for number in about])
+    wide = spec("retrieval", "separate").model_copy(
+        update={"streams": {"context": 40, "text": 40}, "words": words, "embedding": 64, "heads": 1}
+    )
+    torch.manual_seed(0)
+    one = RetrievalLearner(build_model(wide), data, data, config(contrastive="grouped_infonce"))
+    fit(one, config(epochs=4, batch_size=64), device=CPU)
+    for embedded in (one.model.own_image_embedding(images), one.model.own_text_embedding(texts)):
+        common = embedded.mean(dim=0).square().sum() / embedded.square().sum(dim=1).mean()
+        assert common < 0.3
 
 
 @pytest.mark.parametrize("task", ["emotion", "retrieval"])
