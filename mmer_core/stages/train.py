@@ -42,17 +42,14 @@ def _identity(
     """What is left open is decided by the kind of task: options of losses and heads that it does not use are no part of the
     key."""
     kind = kind_of(context.store.manifest(prepared).summary_as(DatasetSummary).task)
-    if not (kind.captioned and training.decoder):
+    writes = kind.captioned and training.decoder is not None
+    if not writes:
         training = training.without_decoder()
     identity = {"training": training.filled(kind.schedule), "model": _filled(model, kind)}
-    return identity | _start(model, kind)
-
-
-def _start(model: ModelConfig, kind: TaskKind[Any]) -> dict[str, str]:
-    """What a training starts from, where that was something else in earlier versions."""
+    # What a training starts from, where that was something else in earlier versions.
     if kind.labelled:
-        return {"start": "probe"}
-    return {"start": "word shares"} if model.family == "separate" else {}
+        return identity | {"start": "probe"}
+    return identity | ({"start": "word shares"} if model.family == "separate" or writes else {})
 
 
 def _filled(model: ModelConfig, kind: TaskKind[Any]) -> ModelConfig:

@@ -16,7 +16,7 @@ from mmer_core.heavy import functional as F
 from mmer_core.matrix import blocks
 from mmer_core.models import decoders
 from mmer_core.models.decoders import DecoderSpec, Vocabulary
-from mmer_core.models.decoders.vocabulary import LONGEST
+from mmer_core.models.decoders.vocabulary import LONGEST, PADDING
 from mmer_core.objectives import CONTRASTIVE_OBJECTIVES
 from mmer_core.training.data import RetrievalData
 from mmer_core.training.learner import DrawsAlone, Losses, hold_temperature, temperature_scale
@@ -72,6 +72,9 @@ class RetrievalLearner(DrawsAlone):
                     weight=config.caption_weight,
                 )
             ).to(self.train.images.device)
+        counts = torch.bincount(self._train_words.cpu().flatten(), minlength=len(words))
+        counts[PADDING] = 0
+        self.decoder.fit_words((counts + 1) / (counts + 1).sum())
         self.state["decoder"] = self.decoder
 
     def _encoded(self, words: Vocabulary, data: RetrievalData) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """A decoder that is trained with either retrieval model."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from support.toy_training import CPU, config, learner, same
 
 from mmer_core.errors import DatasetError
 from mmer_core.models.decoders import Vocabulary, write_captions
-from mmer_core.models.decoders.vocabulary import PADDING
+from mmer_core.models.decoders.vocabulary import END, PADDING
 from mmer_core.training.loop import fit
 from mmer_core.training.retrieval_learner import RetrievalLearner
 
@@ -70,6 +71,19 @@ def test_the_validation_loss_is_of_all_words(monkeypatch: pytest.MonkeyPatch) ->
         seen = one.model.own_image_embedding(one.val.images[photo : photo + 1])
         losses.append(decoder.loss(seen, numbers, torch.arange(int(lengths[text]))).item())
     assert one.validate()["caption_loss"] == pytest.approx(np.average(losses, weights=lengths), rel=1e-4)
+
+
+def test_words_start_from_how_often_they_are_written() -> None:
+    one = writing("joint", "gru")
+    assert one.decoder is not None
+    words = one.decoder.spec.vocabulary
+    rows, lengths = words.encode(one.train.captions)
+    counts = Counter(
+        number for row, length in zip(rows, lengths, strict=True) for number in row[:length].tolist()
+    )
+    assert counts[END] == len(one.train.captions)
+    shares = [(counts[number] + 1) / (counts.total() + len(words)) for number in range(len(words))]
+    torch.testing.assert_close(one.decoder.bias.softmax(dim=0), torch.tensor(shares))
 
 
 def test_words_are_those_of_the_training_captions_alone() -> None:

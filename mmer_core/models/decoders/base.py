@@ -51,6 +51,12 @@ class CaptionDecoder(nn.Module, ABC):
         """``(..., W)`` to ``(..., V)``, a logit for every number of the vocabulary."""
         return F.linear(hidden, self.vectors.weight, self.bias)
 
+    @torch.no_grad()
+    def fit_words(self, shares: Tensor) -> None:
+        """Start from what a constant predictor knows: of all that is written the share of each number of the vocabulary, ``(V,)``
+        above 0."""
+        self.bias.copy_(shares.log())
+
     def loss(self, images: Tensor, words: Tensor, places: Tensor) -> Tensor:
         """Mean cross-entropy in nats of the words of captions, each given the true words before it; a scalar.
 
