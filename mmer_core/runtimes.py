@@ -237,7 +237,8 @@ def _compare(name: str, expect: Runs, run: Runs, examples: Sequence[Tensor]) -> 
     """Refuse what does not agree with ``expect`` on the examples."""
     try:
         with torch.no_grad():
-            expected, found = expect(*examples), run(*examples)
+            # Of copies, because a network may write into its input, and the other would be given what it wrote.
+            expected, found = (function(*[each.clone() for each in examples]) for function in (expect, run))
     except Exception as error:  # as above
         raise _unsupported(name, error) from error
     for one, other in zip(_listed(expected), _listed(found), strict=True):

@@ -166,3 +166,20 @@ def test_a_runtime_that_gives_something_else_is_not_trusted(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: "there")
     with pytest.raises(ConfigError, match=r"differs from PyTorch by 1\.0e-02"):
         runtimes.compile_network(network(), EXAMPLE, "openvino")
+
+
+class WritesIntoItsInput(nn.Module):
+    """By another name than that which it reads it by, which OpenVINO does not follow."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x.data[:, 0] = 5.0
+        return (2 * x).mean((2, 3))
+
+
+def test_what_a_network_writes_into_its_input_does_not_hide_a_difference() -> None:
+    pytest.importorskip("openvino")
+    example = torch.rand(2, 3, 8, 8)
+    with pytest.raises(ConfigError, match="OpenVINO differs from PyTorch"):
+        runtimes.compile_network(WritesIntoItsInput(), example, "openvino")
+    chosen = runtimes.compile_network(WritesIntoItsInput(), example)
+    torch.testing.assert_close(chosen.run(example.clone()), WritesIntoItsInput()(example.clone()))
