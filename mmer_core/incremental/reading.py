@@ -19,7 +19,7 @@ from mmer_core.incremental.positions import at_positions, by_position
 from mmer_core.incremental.shrinking import read_shrinking
 from mmer_core.incremental.sizes import BATCHES
 from mmer_core.incremental.spans import CONSTANT, Reach
-from mmer_core.incremental.tracer import called, writes
+from mmer_core.incremental.tracer import called, set_item_, with_item, writes
 
 _MERGES: dict[Any, Callable[..., Tensor]] = {
     operator.add: torch.add,
@@ -177,7 +177,8 @@ class Reader:
                     return module(*args, **named)
                 if node.op == "call_method":
                     return getattr(args[0], str(node.target))(*args[1:], **named)
-                return cast(Callable[..., Any], node.target)(*args, **named)
+                function = with_item if node.target is set_item_ else cast(Callable[..., Any], node.target)
+                return function(*args, **named)
 
             return call
 
@@ -205,7 +206,8 @@ class Reader:
             name = f"{each.name} in {node.name}"
             self.fixed[name] = arranged[0].of_shape(value.shape).back(value)
             sources.append(name)
-        self._add(node, Step(node.name, tuple(sources), None, inside(call, arranged, found.arranged[0])))
+        apply = inside(call, arranged, found.arranged[0])
+        self._add(node, Step(node.name, tuple(sources), None, apply, found.multiply_adds))
         self._arrange(node, found.arranged[0])
         self._dtypes[node.name] = found.value.dtype
         if not writes(node, self._graph) and any(_share(found.value, each) for each in examples):
@@ -486,8 +488,17 @@ class Reader:
             raise IsNotLocal(f"{describe(node, module)} that works in place on a part of another map")
         if source is None:
             raise IsNotLocal(f"{describe(node, module)} that writes into what is no map")
-        if len(self._readers(source)) > 1:
+        others = [each for each in self._readers(source) if each is not node]
+        # An item is written into a copy in windows, so who has read the map by then does not see it.
+        if others and not (node.target is set_item_ and all(self._is_done(each, node) for each in others)):
             raise IsNotLocal(f"{describe(node, module)} that works in place on a map with other readers")
+
+    def _is_done(self, reader: fx.Node, before: fx.Node) -> bool:
+        """Whether neither a reader of a map nor what it may only look at the map by is read from some node on."""
+        if before < reader:
+            return False
+        looks = reader.name in self._views or reader.name not in self.steps
+        return not looks or all(self._is_done(each, before) for each in reader.users)
 
     def _readers(self, source: str) -> list[fx.Node]:
         """What reads a map, by whatever name."""

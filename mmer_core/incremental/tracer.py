@@ -44,6 +44,17 @@ def traced(module: nn.Module, example: Tensor) -> fx.GraphModule:
     return fx.GraphModule(module, graph)
 
 
+def set_item_(written: Tensor, index: Any, value: Any) -> Tensor:
+    """``written[index] = value``, as a function."""
+    written[index] = value
+    return written
+
+
+def with_item(of: Tensor, index: Any, value: Any) -> Tensor:
+    """A copy with an item written into it."""
+    return set_item_(of.clone(), index, value)
+
+
 def called(node: fx.Node) -> Any:
     """The function that a node calls, or the name of the method; None for a layer, which may have a name like ``squeeze``."""
     return node.target if node.op in ("call_function", "call_method") else None
@@ -123,6 +134,9 @@ class _Proxy(fx.Proxy):
 
     def __len__(self) -> int:
         return operator.index(self.tracer.length(self))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.tracer.create_proxy("call_function", set_item_, (self, index, value), {})
 
     def __getattr__(self, name: str) -> fx.proxy.Attribute:
         return _Attribute(self, name)

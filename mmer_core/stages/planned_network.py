@@ -31,7 +31,7 @@ def _identity(context: Context, encoders: EncoderConfig) -> Mapping[str, Any]:
     return {"encoders": encoder_key_config(context, encoders, "image"), "libraries": libraries}
 
 
-@stage("network-plan", version=6, title="plan K={pixels}", identity=_identity)
+@stage("network-plan", version=7, title="plan K={pixels}", identity=_identity)
 def plan_network(
     context: Context, workspace: Workspace, encoders: EncoderConfig, pixels: int, with_windows: bool
 ) -> PlanSummary:

@@ -115,7 +115,7 @@ def _samples(context: Context, config: AttackConfig, prepared: ArtifactKey, shar
 
 @stage(
     "attack-shard",
-    version=14,
+    version=15,
     title="{shard.attack} K={shard.pixels} seed={shard.seed}",
     gpu=True,
     identity=_shard_identity,

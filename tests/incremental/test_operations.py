@@ -174,6 +174,22 @@ def gated(x):
     return torch.cat([value * torch.sigmoid(gate), gate], -1)
 
 
+def written(self, x):
+    y = torch.zeros_like(x)
+    y[:, ::2] = x[:, :4]
+    y[:, 1] = 2.0
+    y[:, 3:] *= self.gamma[3:, None, None]
+    y[y > 1] = 1
+    return y + x
+
+
+def written_by_list(self, x):
+    y = x.clone()
+    y[:, [2, 5]] = -1.0
+    y[:, [6, 4]] = torch.tanh(y[:, :2])
+    return y
+
+
 OPERATIONS = {
     "buffers": lambda self, x: (x - self.mean) / self.std,
     "an indexed parameter": lambda self, x: x * self.gamma[None, :, None, None],
@@ -294,6 +310,21 @@ OPERATIONS = {
     "weights of groups": lambda self, x: (x.view(len(x), 2, 4, *x.shape[2:]) * self.gamma.view(2, 4, 1, 1)).flatten(1, 2),
     "norm of groups": lambda self, x: F.layer_norm(x.unflatten(1, (2, 4)).movedim(2, -1), (4,)).movedim(-1, 2).flatten(1, 2),
     "norm of heads": lambda self, x: F.normalize(x.flatten(2).mT.reshape(len(x), -1, 2, 4).transpose(1, 2), dim=-1).transpose(1, 2).flatten(2).mT.reshape(x.shape),
+    "a product with weights": (lambda self, x: (x.permute(0, 2, 3, 1) @ self.parts[0].table + self.gamma).permute(0, 3, 1, 2), lambda: Table(WIDTH, WIDTH)),
+    "weights before tokens": (lambda self, x: (self.parts[0].table @ x.flatten(2)).view(x.shape), lambda: Table(WIDTH, WIDTH)),
+    "weights for all images": (lambda self, x: torch.matmul(self.parts[0].table, x.view(len(x), WIDTH, -1)).reshape(x.shape), lambda: Table(1, WIDTH, WIDTH)),
+    "F.linear of channels last": (lambda self, x: F.linear(x.movedim(1, 3), self.parts[0].table, bias=self.gamma).movedim(3, 1), lambda: Table(WIDTH, WIDTH)),
+    "a score of each position": lambda self, x: x * torch.sigmoid(x.permute(0, 2, 3, 1) @ self.gamma)[:, None],
+    "einsum": (lambda self, x: torch.einsum("bchw,oc->bohw", x, self.parts[0].table), lambda: Table(WIDTH, WIDTH)),
+    "einsum of tokens": (lambda self, x: torch.einsum("...c, cd -> ...d", x.flatten(2).mT, self.parts[0].table).mT.view(x.shape), lambda: Table(WIDTH, WIDTH)),
+    "einsum of groups": (lambda self, x: torch.einsum("ngchw,gcd->ngdhw", x.view(len(x), 2, 4, *x.shape[2:]), self.parts[0].table).flatten(1, 2), lambda: Table(2, 4, 4)),
+    "einsum of two maps": lambda self, x: x * torch.einsum("bchw,bchw->bhw", x, torch.tanh(x)).unsqueeze(1),
+    "einsum without an arrow": lambda self, x: x + torch.einsum("bchw,c", x, self.gamma)[:, None],
+    "heads of each position": lambda self, x: (lambda y: (torch.softmax(y @ y.transpose(-2, -1), -1) @ y).flatten(3).movedim(3, 1))(x.movedim(1, 3).unflatten(3, (2, 4))),
+    "Conv1d of tokens": (lambda self, x: self.parts[1](self.parts[0](x.flatten(2))).view(x.shape), nn.Conv1d(WIDTH, WIDTH, 1, groups=2), nn.BatchNorm1d(WIDTH)),
+    "a channel written": lambda self, x: (lambda y: (y.__setitem__((slice(None), 0), 0.0), y)[1])(x.clone()),
+    "channels written": written,
+    "channels written by a list": written_by_list,
     "on its side": lambda self, x: torch.tanh(x.transpose(2, 3)).transpose(2, 3),
     "images last": lambda self, x: torch.tanh(x.permute(1, 2, 3, 0)).permute(3, 0, 1, 2),
     "every second": lambda self, x: x[:, :, ::2, 1::2],
@@ -347,6 +378,34 @@ GLOBAL = {
     ),
     "branches of the largest position": lambda self, x: (
         x - torch.stack([x, -x], 1).flatten(3).max(3)[0].sum(1)[..., None, None]
+    ),
+    "a channel written that is read elsewhere": lambda self, x: (
+        lambda y, part: (y.__setitem__((slice(None), 0), 5.0), y + part.sum(1, keepdim=True))[1]
+    )(*(lambda y: (y, y.view(len(y), 2, 4, *y.shape[2:])[:, 0]))(x.clone())),
+    "a channel written by way of its numbers": lambda self, x: (
+        lambda y: (y.data.__setitem__((slice(None), 0), 5.0), y * 2)[1]
+    )(x.clone()),
+    "a row written": lambda self, x: (lambda y: (y.__setitem__((slice(None), slice(None), 0), 0.0), y)[1])(
+        x.clone()
+    ),
+    "written by another map's rows": lambda self, x: (
+        lambda y: (y.__setitem__((slice(None), 0), x[:, 0].flip(1)), y)[1]
+    )(x.clone()),
+    "a part written by an index": lambda self, x: (
+        lambda y: (y.__setitem__((slice(None), slice(4)), 0.0), x)[1]
+    )(x[:, :6]),
+    "einsum over rows": lambda self, x: x + torch.einsum("bchw->bcw", x)[:, :, None],
+    "einsum with weights of columns": lambda self, x: torch.einsum("bchw,wv->bchv", x, torch.eye(x.shape[3])),
+    "einsum of images": lambda self, x: x + 0 * torch.einsum("bchw,bdhw->cdhw", x, x)[:, 0],
+    "attention over positions": lambda self, x: (
+        lambda y: (torch.softmax(y @ y.mT, -1) @ y).mT.view(x.shape)
+    )(x.flatten(2).mT),
+    "covariance of channels": lambda self, x: (lambda y: (y @ y.mT @ y / y.shape[2]).view(x.shape))(
+        x.flatten(2)
+    ),
+    "Conv1d of neighbours": (
+        lambda self, x: self.parts[0](x.flatten(2)).view(x.shape),
+        nn.Conv1d(WIDTH, WIDTH, 3, padding=1),
     ),
     "the mean of all images": lambda self, x: x + 0 * x.mean(0),
     "strips": lambda self, x: x * F.adaptive_avg_pool2d(x, (None, 1)),
@@ -447,7 +506,9 @@ def test_any_of_them_in_a_row_are_exact(names, data):
     [
         *("buffers", "where", "layer norm by hand", "statements", "spatial attention", "coordinates"),
         *("an embedding of positions", "a table for all channels", "nearest", "repeated", "PixelShuffle"),
-        *("depth to space and back by hand", "transposed convolution"),
+        *("depth to space and back by hand", "transposed convolution", "a product with weights"),
+        *("weights before tokens", "einsum", "einsum of groups", "heads of each position"),
+        *("Conv1d of tokens", "channels written"),
     ],
 )
 def test_openvino_runs_them_too(name):
