@@ -24,6 +24,7 @@ import numpy as np
 
 from mmer_core.cuda_graphs import GraphedPass
 from mmer_core.errors import ConfigError, out_of_memory
+from mmer_core.evaluation_mode import evaluating
 from mmer_core.heavy import Tensor, nn, torch
 from mmer_core.kernels import exact_float32
 from mmer_core.memory_layout import channels_last
@@ -107,7 +108,7 @@ def convert_network(module: nn.Module, examples: Sequence[Tensor], folder: Path)
 
     with suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as when it is compiled, which says why it is refused
-        network = _converted(module.eval(), examples)
+        network = _converted(evaluating(module), examples)
         network.set_friendly_name(
             "network"
         )  # names have counters of the process, and files should be the same
@@ -132,7 +133,7 @@ def compile_for_openvino(
     Raises:
         Refused: OpenVINO is not installed, lacks an operation, or disagrees with PyTorch.
     """
-    module = module.eval()
+    module = evaluating(module)
     run = _trusted("openvino", lambda: _openvino(module, examples, converted), module, examples[0])
     for example in examples[1:]:
         _compare("openvino", module, run, example)
@@ -144,7 +145,7 @@ class Refused(Exception):
 
 
 def _torch(module: nn.Module, example: Tensor, sentence: str) -> Compiled:
-    module = channels_last(module.eval())
+    module = channels_last(evaluating(module))
     layout = torch.channels_last
 
     def run(maps: Tensor) -> Tensor:
@@ -205,7 +206,7 @@ def compile_graph(
 def _checked(
     name: str, module: nn.Module, example: Tensor, converted: Path | None
 ) -> Callable[[Tensor], Tensor]:
-    module, example = module.eval(), example.contiguous()
+    module, example = evaluating(module), example.contiguous()
     builds = {
         "openvino": lambda: _openvino(module, [[example], [example[:1]]], converted),
         "onnxruntime": lambda: _onnxruntime(module, example),

@@ -14,6 +14,7 @@ import numpy as np
 from mmer_core.attacks.candidates import Candidates
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.errors import AttackError
+from mmer_core.evaluation_mode import evaluating
 from mmer_core.heavy import inference_mode, torch
 from mmer_core.memory import Passes
 from mmer_core.runtimes import Runtime
@@ -185,7 +186,7 @@ class ClassifierVictim:
             or not all(isinstance(n, Integral) and n > 0 for n in size)
         ):
             raise AttackError(f"the size of a victim's input is {size}: give (height, width) in pixels")
-        self._module = module.eval()
+        self._module = evaluating(module)
         tensors = [*module.parameters(), *module.buffers()]
         self._device = tensors[0].device if tensors else torch.device("cpu")
         statistics = (

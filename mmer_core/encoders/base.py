@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmer_core.encoders.steps import Steps
+from mmer_core.evaluation_mode import evaluating
 from mmer_core.heavy import Tensor, nn, torch
 from mmer_core.memory import Passes
 from mmer_core.memory_layout import channels_last
@@ -64,7 +65,7 @@ class ImageEncoder:
         self.preprocessing = preprocessing
         self.width = width
         # Channels-last runs depthwise convolutions about twice as fast on CPU, and suits tensor cores.
-        self.module = channels_last(module.eval().requires_grad_(False))
+        self.module = channels_last(evaluating(module).requires_grad_(False))
         self.device = torch.device("cpu")
         self.scale = Normalisation(preprocessing, self.device)
         self._passes = Passes()
@@ -126,7 +127,7 @@ class TextEncoder:
 
     def __init__(self, name: str, module: nn.Module, tokenize: Tokenize, width: int) -> None:
         self.name = name
-        self.module = module.eval().requires_grad_(False)
+        self.module = evaluating(module).requires_grad_(False)
         self.width = width
         self.tokenize = tokenize
         self.device = torch.device("cpu")

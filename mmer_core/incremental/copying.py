@@ -10,13 +10,15 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from mmer_core.evaluation_mode import evaluating
+
 
 def plain_copy(module: nn.Module) -> nn.Module:
     """A copy that computes the same, in evaluation mode and without gradients; its weights are plain ones.
 
     Weights that are made of others for each pass, by a parametrization, weight or spectral norm, or pruning, are what they are now.
     """
-    module = copy.deepcopy(_unwrapped(module)).eval().requires_grad_(False)
+    module = evaluating(copy.deepcopy(_unwrapped(module))).requires_grad_(False)
     for part in list(module.modules()):
         for name, child in list(part.named_children()):
             if (inner := _unwrapped(child)) is not child:

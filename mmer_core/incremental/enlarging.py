@@ -31,9 +31,16 @@ class Enlarging(NamedTuple):
 
 
 def read_enlarging(
-    node: fx.Node, module: nn.Module | None, shapes: Mapping[str, torch.Size]
+    node: fx.Node,
+    module: nn.Module | None,
+    constant: Callable[[Any], Any],
+    shapes: Mapping[str, torch.Size],
 ) -> Enlarging | None:
-    """Read one; None for other layers. ``shapes`` are of maps by their nodes' names."""
+    """Read one; None for other layers. ``shapes`` are of maps by their nodes' names.
+
+    Raises:
+        IsNotLocal: Its weights are made of maps.
+    """
     source: Any = node.args[0] if node.args else None
     before, after = shapes.get(getattr(source, "name", "")), shapes.get(node.name)
     if before is None or after is None or len(before) != 4 or len(after) != 4:
@@ -52,10 +59,38 @@ def read_enlarging(
         given = dict(zip(("repeats", "dim"), node.args[1:], strict=False)) | node.kwargs
         if type(given["repeats"]) is int and given.get("dim") in (_ROWS, _COLUMNS, -2, -1):
             return Enlarging(times, _nearest(times))
-    if type(module) is nn.ConvTranspose2d and module.kernel_size == module.stride == times:
-        alone = {*module.padding, *module.output_padding} == {0} and set(module.dilation) == {1}
-        return Enlarging(times, module, module.weight.shape[0] // module.groups) if alone else None
+    if type(module) is nn.ConvTranspose2d or node.target in (F.conv_transpose2d, torch.conv_transpose2d):
+        return _transposed(node, module, constant, times)
     return None
+
+
+def _transposed(
+    node: fx.Node, module: nn.Module | None, constant: Callable[[Any], Any], times: tuple[int, int]
+) -> Enlarging | None:
+    """A transposed convolution whose blocks lie beside one another."""
+    names = ("weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
+    given: dict[str, Any] = {
+        "bias": None,
+        "stride": 1,
+        "padding": 0,
+        "output_padding": 0,
+        "groups": 1,
+        "dilation": 1,
+    }
+    if module is not None:
+        given |= {name: getattr(module, name) for name in names}
+    else:
+        given |= dict(zip(names, node.args[1:], strict=False)) | node.kwargs
+    weight, bias, stride, padding, more, groups, dilation = (constant(given[name]) for name in names)
+    pairs = _pair(padding), _pair(more), _pair(dilation), _pair(stride), tuple(weight.shape[2:])
+    if pairs != ((0, 0), (0, 0), (1, 1), times, times):
+        return None
+    apply = lambda maps: F.conv_transpose2d(maps, weight, bias, stride, groups=groups)  # noqa: E731
+    return Enlarging(times, apply, weight.shape[0] // groups)
+
+
+def _pair(value: Any) -> tuple[int, ...]:
+    return (value, value) if isinstance(value, int) else tuple(value)
 
 
 def _nearest(times: tuple[int, int]) -> Callable[[Tensor], Tensor]:

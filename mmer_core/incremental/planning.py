@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmer_core.errors import out_of_memory
+from mmer_core.evaluation_mode import evaluating
 from mmer_core.incremental.choice import Work, best_cut, estimate
 from mmer_core.incremental.layers import IsNotLocal
 from mmer_core.incremental.layout import Layout
@@ -115,7 +116,7 @@ class Planner:
     ) -> None:
         self.reason: str | None = None
         self.size, self.device = size, device
-        self.module, self._normalise = module.eval(), normalise
+        self.module, self._normalise = evaluating(module), normalise
         self._method, self._runtime = method, runtime
         self._lock = threading.RLock()
         self._plans: dict[tuple[int, bool], Plan] = {}

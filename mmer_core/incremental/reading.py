@@ -136,7 +136,7 @@ class Reader:
             return
         elif (layer := read_window(node, module, self._constant, self._shapes)) is not None:
             self._window(node, layer)
-        elif (larger := read_enlarging(node, module, self._shapes)) is not None:
+        elif (larger := read_enlarging(node, module, self._constant, self._shapes)) is not None:
             source = self._map(node.args[0], node)
             self._add(
                 node, Step(node.name, (source,), None, larger.apply, larger.multiply_adds, larger.times)

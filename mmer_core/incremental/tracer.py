@@ -14,6 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
 from mmer_core.incremental.copying import plain_copy
+from mmer_core.incremental.exported import as_written, writes_by_schema
 
 _CONDITIONS = (1, 2, 5)
 """Sizes of a batch for which a condition must come out the same."""
@@ -37,6 +38,7 @@ def traced(module: nn.Module, example: Tensor) -> fx.GraphModule:
         module = _OfImages(module)
     with _following_numbers():
         graph = _Tracer(example).trace(module)
+    as_written(graph)
     for node in graph.nodes:
         written = node.args[0] if writes(node, module) else None
         if isinstance(written, fx.Node):  # what is read of it from here on is what was written
@@ -68,6 +70,8 @@ def writes(node: fx.Node, root: nn.Module) -> bool:
         return False
     if node.op == "call_function" and getattr(node.target, "__module__", "") == operator.add.__module__:
         return node.target in _WRITING  # and_ does not write
+    if writes_by_schema(node.target):
+        return True
     name = str(node.target if node.op == "call_method" else getattr(node.target, "__name__", ""))
     named_so = name.endswith("_") and not name.endswith("__")
     return named_so or bool(node.kwargs.get("inplace", False))

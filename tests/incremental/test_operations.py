@@ -19,6 +19,7 @@ from torch.nn.utils import spectral_norm as old_spectral_norm
 from mmer_core.incremental.planning import Planner
 
 WIDTH = 8
+SIZE = (24, 32)
 
 
 class Between(nn.Module):
@@ -254,6 +255,7 @@ OPERATIONS = {
     "merged with what is smaller": (lambda self, x: x + self.parts[1](self.parts[0](x)), nn.Conv2d(WIDTH, WIDTH, 3, 2, 1), nn.UpsamplingNearest2d(scale_factor=2)),
     "PixelShuffle": (lambda self, x: F.pixel_unshuffle(torch.tanh(self.parts[0](x)), 2), nn.PixelShuffle(2)),
     "transposed convolution": (lambda self, x: F.max_pool2d(self.parts[0](x), 2), nn.ConvTranspose2d(WIDTH, WIDTH, 2, 2, groups=2)),
+    "transposed convolution by its function": (lambda self, x: F.max_pool2d(F.conv_transpose2d(x, self.parts[0].table, self.gamma, stride=(2, 3)), 2, (1, 2)), lambda: Table(WIDTH, WIDTH, 2, 3)),
     "channels shuffled by hand": lambda self, x: x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2),
     "depth to space and back by hand": lambda self, x: unblocked(torch.tanh(blocked(x))),
     "columns of positions": lambda self, x: torch.tanh(x.flatten(2).transpose(1, 2).mT.clone().unflatten(2, x.shape[2:])),
@@ -430,7 +432,7 @@ def between(operation) -> Between:
 
 
 def planner_of(module: nn.Module, runtime: str = "torch") -> Planner:
-    return Planner(module, normalise, (24, 32), CPU, method="incremental", runtime=runtime)
+    return Planner(module, normalise, SIZE, CPU, method="incremental", runtime=runtime)
 
 
 def is_exact_at_every_cut(planner: Planner, module: nn.Module) -> bool:

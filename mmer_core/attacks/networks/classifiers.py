@@ -71,7 +71,8 @@ class PlainClassifier(nn.Module):
             reason = " ".join(str(error).split())[:200]
             raise AttackError(
                 f"the victim cannot read a batch of {tuple(pixels.shape)} {pixels.dtype} ({type(error).__name__}: "
-                f"{reason}); give the size, mean and std of its input"
+                f"{reason}); give the size, mean and std of its input, or, of a network that was exported for one size of a batch, "
+                "export it with dynamic_shapes for any"
             ) from None
 
 
