@@ -70,6 +70,28 @@ def test_the_joint_model_writes_the_better_captions():
         assert spread(rows["joint"][column])[1] > spread(rows["separate"][column])[2]
 
 
+def test_what_the_study_of_robustness_says_of_the_families():
+    rows = {(row["figure"], row["of"]): row for row in figures.read("robustness").rows}
+    families, attacks = "joint, separate", "sparse-rs, random-corners"
+    assert all(
+        row["answer"].startswith("joint better") for (what, _), row in rows.items() if "robust" in what
+    )
+    (difference, *_) = spread(rows["mean recall", families]["difference, points"])
+    beaten = []
+    for family in ("joint", "separate"):
+        beaten.append(spread(rows[f"fooled, {family} model, K = 5", attacks]["difference, points"]))
+        (fooled, _) = spread(rows[f"fooled, {family} model, K = 20", attacks]["percent"])
+        assert round(fooled) == 15
+    assert rows["fooled of those both had right, K = 5", families]["answer"] == "no more than 5 points apart"
+    said = " ".join((figures.ROOT / "docs" / "figures.md").read_text("utf-8").split())
+    assert f"by 24.8 points of mean recall, and not by {difference}" in said
+    (one, low, high), (other, least, most) = beaten
+    assert (
+        f"beats its control by {one} points ({low} to {high}) on the joint model and by {other} ({least} to {most}) on"
+        in said
+    )
+
+
 def test_nothing_grew_in_the_hour_of_the_page_on_operations():
     found = figures.read("soak")
     assert {row["verdict"] for row in found.rows} <= {"flat", "open"}
