@@ -3,7 +3,7 @@
 import copy
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrize
 from torch.nn.utils.prune import BasePruningMethod
@@ -19,7 +19,9 @@ def plain_copy(module: nn.Module) -> nn.Module:
     Weights that are made of others for each pass, by a parametrization, weight or spectral norm, or pruning, are what they are now.
     """
     module = evaluating(copy.deepcopy(_unwrapped(module))).requires_grad_(False)
-    for part in list(module.modules()):
+    graphs = [part for part in module.modules() if isinstance(part, fx.GraphModule)]
+    placed = {part for graph in graphs for part in graph.modules()}  # which a graph finds by their places
+    for part in [each for each in module.modules() if each not in placed]:
         for name, child in list(part.named_children()):
             if (inner := _unwrapped(child)) is not child:
                 setattr(part, name, inner)

@@ -15,8 +15,17 @@ _FUNCTIONS = {
 }  # fmt: skip
 """Those of `torch.nn.functional` with the arguments of their operations."""
 _OF_TORCH = {"add", "sub", "mul", "cat", "stack", "sigmoid", "tanh", "clamp", "matmul", "einsum", "where"}
+_UPSAMPLING = {
+    "upsample_nearest2d": "nearest",
+    "_upsample_nearest_exact2d": "nearest-exact",
+    "upsample_bilinear2d": "bilinear",
+    "upsample_bicubic2d": "bicubic",
+}
+"""Operations that `torch.nn.functional.interpolate` calls, and the modes in which it does."""
 _SLICE: dict[str, Any] = {"dim": 0, "start": None, "end": None, "step": 1}
 """What is not given of a slice."""
+_OF_OPTIONAL = ("index", "index_put", "index_put_")
+"""Those that take indices of which some are None, which the methods of these names do not."""
 _LAST = 2**63 - 1
 """What a slice to the end is exported as."""
 
@@ -42,8 +51,12 @@ def _be_written(node: fx.Node, operation: OpOverload) -> None:
     elif name == "batch_norm":
         maps, weight, bias, mean, variance, *others = args
         node.target, node.args = F.batch_norm, (maps, mean, variance, weight, bias, *others[:3])
-    elif name == "upsample_nearest2d" and len(args) == 3:
-        node.target, node.args = F.interpolate, args
+    elif name in _UPSAMPLING and operation._overloadname == "vec":
+        maps, size, *corners, factors = args
+        node.target, node.args = F.interpolate, (maps, size, factors, _UPSAMPLING[name], *corners)
+    elif name == "mT":
+        _call_method(node, "transpose")
+        node.args = (*args, -2, -1)
     elif name == "slice":
         given: dict[str, Any] = _SLICE | dict(zip(("of", *_SLICE), args, strict=False))
         if isinstance(given["dim"], int) and given["dim"] >= 0:
@@ -51,7 +64,11 @@ def _be_written(node: fx.Node, operation: OpOverload) -> None:
             node.target, node.args = operator.getitem, (given["of"], (*[slice(None)] * given["dim"], part))
     elif name == "sym_size":
         _call_method(node, "size")
-    elif hasattr(Tensor, name) and [each.name for each in operation._schema.arguments[:1]] == ["self"]:
+    elif (
+        callable(getattr(Tensor, name, None))
+        and name not in _OF_OPTIONAL
+        and [each.name for each in operation._schema.arguments[:1]] == ["self"]
+    ):
         _call_method(node, name)
 
 

@@ -13,7 +13,7 @@ from mmer_core.errors import AttackError
 from mmer_core.incremental.planning import Planner
 
 NAMES = (
-    *("buffers", "functions", "clamp_", "where", "masks", "channels padded", "the largest", "parts of parts"),
+    *("buffers", "functions", "clamp_", "masks", "channels padded", "the largest", "parts of parts"),
     *(
         "layer norm by hand",
         "PReLU",
@@ -31,6 +31,14 @@ NAMES = (
         "gated",
     ),
     *("einsum", "a product with weights", "Conv1d of tokens", "padded by reflection", "squeezed"),
+    *(
+        "tokens with positions",
+        "nearest, smaller, of what is in the middle",
+        "bilinear, a third",
+        "where",
+        "compiled",
+        "channels in another order",
+    ),
 )
 
 
