@@ -13,7 +13,7 @@ from mmer_core.evaluation.record import METRICS_FILE, EvaluationRecord, Evaluati
 from mmer_core.log import event
 from mmer_core.record import Interval
 from mmer_core.store import ArtifactKey, Manifest, Store
-from mmer_core.training.record import ModelSummary
+from mmer_core.training.record import START, ModelSummary
 
 HEADLINES = ("mean_recall", "macro_f1", "map")
 """Metrics by which models are judged, by kind of task; of several the first one counts."""
@@ -139,7 +139,7 @@ def varying(runs: Sequence[Run]) -> list[str]:
 
 def _settings(model: Manifest, prepared: Manifest | None) -> dict[str, Any]:
     """Of the training and of the dataset; other inputs of the model (poison) by their keys."""
-    found = dict(_flat(model.config))
+    found = {name: value for name, value in _flat(model.config) if name != START}
     if prepared is not None:
         data = {"raw": prepared.inputs.get("raw"), **prepared.config.get("config", {})}
         found |= _flat(data, "dataset.")

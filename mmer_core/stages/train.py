@@ -28,7 +28,7 @@ from mmer_core.tabular import read_table, write_frame
 from mmer_core.task_kinds import TaskKind, kind_of
 from mmer_core.training.learner import ModelLearner
 from mmer_core.training.loop import Progression, fit, initialisation, precision_on, steps_an_epoch
-from mmer_core.training.record import ModelSummary, Try
+from mmer_core.training.record import START, ModelSummary, Try
 from mmer_core.training.search import Settings, tries
 from mmer_core.training.telemetry import cost_summary
 from mmer_core.usage import leg
@@ -48,8 +48,8 @@ def _identity(
     identity = {"training": training.filled(kind.schedule), "model": _filled(model, kind)}
     # What a training starts from, where that was something else in earlier versions.
     if kind.labelled:
-        return identity | {"start": "probe"}
-    return identity | ({"start": "word shares"} if model.family == "separate" or writes else {})
+        return identity | {START: "probe"}
+    return identity | ({START: "word shares"} if model.family == "separate" or writes else {})
 
 
 def _filled(model: ModelConfig, kind: TaskKind[Any]) -> ModelConfig:

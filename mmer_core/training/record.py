@@ -5,6 +5,9 @@ from typing import Literal
 from mmer_core.config import Family
 from mmer_core.record import Figures, Number, Part
 
+START = "start"
+"""In the configuration of a model, beside its settings: from what its training begins, which follows from these."""
+
 
 class Try(Part):
     """Settings that were tried.
