@@ -183,3 +183,34 @@ def test_what_a_network_writes_into_its_input_does_not_hide_a_difference() -> No
         runtimes.compile_network(WritesIntoItsInput(), example, "openvino")
     chosen = runtimes.compile_network(WritesIntoItsInput(), example)
     torch.testing.assert_close(chosen.run(example.clone()), WritesIntoItsInput()(example.clone()))
+
+
+class RepeatsWhatItWrites(nn.Module):
+    """Which OpenVINO converts for one size of a batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        y = x.clone()
+        y[:, 2:4] = x[:, :1]
+        return y.mean((2, 3))
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "auto"])
+def test_a_program_that_serves_one_size_of_a_batch_alone_is_right_after_another_was_tried(runtime) -> None:
+    pytest.importorskip("openvino")
+    module = RepeatsWhatItWrites().eval()
+    compiled = runtimes.compile_network(module, torch.zeros(16, 3, 24, 32), runtime)
+    assert not compiled.any_size
+    for seed in range(4):
+        images = torch.randn(16, 3, 24, 32, generator=torch.Generator().manual_seed(seed))
+        with torch.no_grad():
+            torch.testing.assert_close(compiled.run(images), module(images), rtol=1e-4, atol=1e-5)
+
+
+def test_a_program_that_gives_another_number_of_rows_is_refused() -> None:
+    with pytest.raises(runtimes.Refused, match="other shapes"):
+        runtimes._compare("openvino", lambda x: x, lambda x: x[:1], [torch.rand(3, 2)])

@@ -42,7 +42,7 @@ def read_product(
     if function is torch.Tensor.__rmatmul__ and len(args) == 2:
         return _matmul(args[1], args[0], kept_of(args[1]), kept_of(args[0]))
     if function is F.linear and all(kept_of(each) is None for each in (*args[1:], *named.values())):
-        weight = args[1]
+        weight = args[1] if len(args) > 1 else named["weight"]
         return _matmul(args[0], weight.mT if weight.ndim == 2 else weight, kept_of(args[0]), None)
     return None
 

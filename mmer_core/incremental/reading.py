@@ -412,6 +412,8 @@ class Reader:
                 source, window = behind, window.padded(*pad.padding, pad.fill, pad.mode)
         step = Step(node.name, (source,), window, layer.apply, layer.multiply_adds)
         self._add(node, step if not window.pointwise else replace(step, window=None))
+        if node.target is operator.getitem:  # which copies nothing in the network itself
+            self._views.add(node.name)
 
     def _merge(self, node: fx.Node) -> bool:
         arguments = node.args

@@ -70,7 +70,8 @@ def difference(evaluator, module: nn.Module, walk: Walk, steps: int) -> float:
         expected = plain(module, apply(walk.images[rows], candidates))
         if isinstance(evaluator, MirroredEvaluator):
             expected = (expected + plain(module, apply(walk.images[rows], candidates).flip(2))) / 2
-        worst = max(worst, float((found - expected).abs().max() / expected.abs().max()))
+        error = float((found - expected).abs().max() / expected.abs().max())
+        worst = worst if error <= worst else error  # which may be no number
         walk.go_on(anew=step == 3)
     return worst
 

@@ -191,6 +191,18 @@ def written_by_list(self, x):
     return y
 
 
+def written_rows(self, x):
+    y = x.clone()
+    y[:, 2:4] = torch.linspace(0, 1, x.shape[2])[:, None]
+    return y
+
+
+def repeated(self, x):
+    y = x.clone()
+    y[:, 2:4] = x[:, :1]
+    return y
+
+
 OPERATIONS = {
     "buffers": lambda self, x: (x - self.mean) / self.std,
     "an indexed parameter": lambda self, x: x * self.gamma[None, :, None, None],
@@ -317,6 +329,9 @@ OPERATIONS = {
     "weights for all images": (lambda self, x: torch.matmul(self.parts[0].table, x.view(len(x), WIDTH, -1)).reshape(x.shape), lambda: Table(1, WIDTH, WIDTH)),
     "F.linear of channels last": (lambda self, x: F.linear(x.movedim(1, 3), self.parts[0].table, bias=self.gamma).movedim(3, 1), lambda: Table(WIDTH, WIDTH)),
     "a score of each position": lambda self, x: x * torch.sigmoid(x.permute(0, 2, 3, 1) @ self.gamma)[:, None],
+    "F.linear by name": (lambda self, x: F.linear(x.movedim(1, 3), weight=self.parts[0].table).movedim(3, 1), lambda: Table(WIDTH, WIDTH)),
+    "numbers of rows written": written_rows,
+    "a channel written into others": repeated,
     "einsum": (lambda self, x: torch.einsum("bchw,oc->bohw", x, self.parts[0].table), lambda: Table(WIDTH, WIDTH)),
     "einsum of tokens": (lambda self, x: torch.einsum("...c, cd -> ...d", x.flatten(2).mT, self.parts[0].table).mT.view(x.shape), lambda: Table(WIDTH, WIDTH)),
     "einsum of groups": (lambda self, x: torch.einsum("ngchw,gcd->ngdhw", x.view(len(x), 2, 4, *x.shape[2:]), self.parts[0].table).flatten(1, 2), lambda: Table(2, 4, 4)),
@@ -396,6 +411,12 @@ GLOBAL = {
     "a part written by an index": lambda self, x: (
         lambda y: (y.__setitem__((slice(None), slice(4)), 0.0), x)[1]
     )(x[:, :6]),
+    "rows that are looked at while channels are written": lambda self, x: (
+        lambda y, part: (y.__setitem__((slice(None), 0), 5.0), part * 1)[1]
+    )(*(lambda y: (y, y[:, :, ::2, ::2]))(x.clone())),
+    "positions inside written": lambda self, x: (lambda y: (y[:, :, 1:-1, 1:-1].clamp_(max=0.1), y)[1])(
+        x.clone()
+    ),
     "einsum over rows": lambda self, x: x + torch.einsum("bchw->bcw", x)[:, :, None],
     "einsum with weights of columns": lambda self, x: torch.einsum("bchw,wv->bchv", x, torch.eye(x.shape[3])),
     "einsum of images": lambda self, x: x + 0 * torch.einsum("bchw,bdhw->cdhw", x, x)[:, 0],
